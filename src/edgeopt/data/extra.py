@@ -124,7 +124,7 @@ def _labeled(
 ) -> Split:
     """The checked rows, with the task's classes. names: those of their class numbers, where they are stated."""
     if names is None:
-        return split_of("train", raw, task_of(task, classes, stated=bool(task.labels)))
+        return split_of("train", raw, task_of(task, classes, stated=bool(task.class_names)))
     _known(names, classes, (*at, "labels"), place_of)
     rows = split_of(
         "train",

@@ -31,7 +31,7 @@ class Labeled:
     def __call__(self, row: Cells, place: Place) -> Sequence[Raw]:
         """The task's rows of a row of the data; none where it has no label. Raises InputError E303 or E304."""
         self.read += 1
-        if self.mark is not None and self._is_missing(row.get(self.column, self)):
+        if self.mark is not None and self._is_missing(self._label(row)):
             self.left_out += 1
             self.first = self.first or place
             return ()
@@ -48,6 +48,11 @@ class Labeled:
                 return None
         self.read += len(rows)
         return found
+
+    def _label(self, row: Cells) -> Any:
+        """What stands in the label's column, or in all of several; something that is no label where there is none."""
+        several = self.task.spec.label_columns
+        return [row.get(column) for column in several] if len(several) > 1 else row.get(self.column, self)
 
     def _is_missing(self, label: Any) -> bool:
         """Whether it is the mark, or tags of which one is."""

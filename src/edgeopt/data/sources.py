@@ -20,7 +20,7 @@ from edgeopt.spec.recipe import DatasetSpec, TaskSpec
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.paths import expanded, is_there, looks_local, nearest
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.class_order import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order, order_stated
 from edgeopt.tasks.columns import SCALAR, NoClass, Raw, Read, value
 from edgeopt.tasks.split import Split
 
@@ -136,7 +136,7 @@ def load_data(
         return TaskData(Split("train", (), ()), reported, tuple(task.names), rows.source)
     raw = {name: rows.read(name) for name in ("train", report)}
     values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(report), at).items()}
-    given = spec.labels or rows.names
+    given = spec.class_names or rows.names
     classes = task.classes(raw["train"], given)
     _check_classes(classes, len(raw["train"]), bool(given), at)
     limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
@@ -173,14 +173,14 @@ def load_reported(
         for column, values in slices_of(spec, rows.sliced(rows.report), place_of(_dataset(spec))).items()
     }
     if not task.names_outputs:
-        task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
+        task = task_of(spec, task.classes(raw, spec.class_names or rows.names or names))
         reported = _split_in(searched_of(task, folder, place_of), rows.report, raw, task, place_of)
     else:
-        own = spec.labels or rows.names or task.spelled(raw)
+        own = spec.class_names or rows.names or task.spelled(raw)
         place = place_of(_dataset(spec))
-        task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
+        task = task_of(spec, in_heads_order(own, names, stated=order_stated(spec, names), whole=False, place=place))
         # a number among the hub's rows is one of its own names
-        numbers_of = own if rows.names and not spec.labels else task.names
+        numbers_of = own if rows.names and not spec.class_names else task.names
         reported = renumbered(split_of(rows.report, raw, task_of(spec, numbers_of)), numbers_of, task.names)
     reported = replace(reported, slices=values)
     if spec.leaks != "report":

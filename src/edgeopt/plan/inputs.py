@@ -19,7 +19,7 @@ from edgeopt.spec.recipe import TextSource
 from edgeopt.support.errors import InputError, Path_
 from edgeopt.support.paths import not_here
 from edgeopt.tasks import task_of, task_type
-from edgeopt.tasks.class_order import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order, order_stated
 
 T = TypeVar("T")
 #: Asks for the names of a model's classes.
@@ -116,7 +116,8 @@ def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
     task = recipe.head.task
     if task_of(task).names_outputs:
         place = recipe.document.place(("task", "labels") if task.labels else ("model", "id"))
-        data = data.with_classes(in_heads_order(data.label_names, source.names, stated=bool(task.labels), place=place))
+        stated = order_stated(task, source.names)
+        data = data.with_classes(in_heads_order(data.label_names, source.names, stated=stated, place=place))
     check_classes(recipe, data)
     return data
 

@@ -21,7 +21,7 @@ from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import expanded, is_there
 from edgeopt.support.words import closest, is_integer
 from edgeopt.tasks import task_of, task_type
-from edgeopt.tasks.class_order import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order, order_stated
 
 if TYPE_CHECKING:
     from edgeopt.plan.steps import Chain, PlannedStep
@@ -164,7 +164,7 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
     issues = []
     if named.reference.role == "auxiliary":
         return _other_words(named, found, model)
-    teaches, names = named.reference.role == "teacher", spec.labels if data is None else data.label_names
+    teaches, names = named.reference.role == "teacher", spec.class_names if data is None else data.label_names
     if teaches and not found.has_trained_head:
         issues.append(_unfit(named, "has no trained head", _headed(named, spec)))
     elif teaches and (names is not None or not task_type(spec.type).has_classes):
@@ -178,7 +178,7 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
                 )
             )
         elif names and task_of(spec).names_outputs:
-            issues += _misnamed(named, found, names, stated=bool(spec.labels))
+            issues += _misnamed(named, found, names, stated=order_stated(spec, found.names))
     if found.positions is not None and found.positions < spec.max_length:
         issues.append(
             _unfit(

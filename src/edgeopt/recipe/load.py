@@ -518,7 +518,7 @@ def _cross_checks(
                 )
             )
     if "task" not in wrong:
-        document.issues += training_issues(document, _trainings(head, steps), head.task, head.task.labels)
+        document.issues += training_issues(document, _trainings(head, steps), head.task, head.task.class_names)
     for i, step in enumerate(steps):
         if step is None or "task" in wrong:
             continue

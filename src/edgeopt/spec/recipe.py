@@ -417,6 +417,11 @@ class TaskSpec(Strict):
         return (self.label,) if isinstance(self.label, str) else tuple(self.label or ())
 
     @property
+    def class_names(self) -> list[str] | None:
+        """The classes as the recipe lists them, by name or by their columns; None where it does not."""
+        return list(self.label_columns) if isinstance(self.label, list) else self.labels
+
+    @property
     def cut(self) -> float:
         """The probability above which a class is answered, where a row may have several."""
         return 0.5 if self.threshold is None else self.threshold

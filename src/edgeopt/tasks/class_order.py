@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.words import is_integer
+
+
+def order_stated(spec: TaskSpec, head: Sequence[str]) -> bool:
+    """Whether the recipe says which class is which output of the head.
+
+    task.labels does; the columns of task.label do where the outputs have no names.
+    """
+    return bool(spec.labels) or (isinstance(spec.label, list) and all(map(is_integer, head)))
 
 
 def in_heads_order(

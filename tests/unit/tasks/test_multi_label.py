@@ -11,10 +11,12 @@ import sklearn.metrics as sk
 import torch
 from pydantic import ValidationError
 
+from edgeopt.data.missing_labels import Labeled
 from edgeopt.spec.recipe import TaskSpec, Training
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import task_of
 from edgeopt.tasks.base import Task
+from edgeopt.tasks.class_order import in_heads_order, order_stated
 from edgeopt.tasks.losses import BinaryCrossEntropy
 from edgeopt.tasks.multi_label import logit
 from edgeopt.training.weights import class_weights
@@ -205,3 +207,24 @@ def test_balanced_weights_are_the_nos_for_each_yes() -> None:
     task = of(["a", "b", "c"])
     labels = [(0,), (0, 1), (0,), ()]
     assert class_weights(params, task.class_numbers(labels), task.names, len(labels)) == [1 / 3, 3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("head", "order"),
+    [
+        (("0", "1"), ("toxic", "threat")),  # outputs without names: in the order of the columns
+        (("threat", "toxic"), ("threat", "toxic")),  # names decide
+    ],
+)
+def test_columns_are_in_the_order_of_a_trained_head(head: tuple[str, ...], order: tuple[str, ...]) -> None:
+    given = spec(label=["toxic", "threat"])
+    assert given.class_names == ["toxic", "threat"]
+    assert in_heads_order(given.class_names, head, stated=order_stated(given, head)) == order
+    with pytest.raises(InputError, match="E318"):
+        in_heads_order(given.class_names, ("toxic", "insult"), stated=order_stated(given, ("toxic", "insult")))
+
+
+def test_rows_marked_as_without_a_label_are_left_out() -> None:
+    rows = [{"text": "a", "toxic": -1, "threat": -1}, {"text": "b", "toxic": 1, "threat": 0}]
+    reader = Labeled(task_of(spec(label=["toxic", "threat"])))
+    assert [reader(row, PLACE) for row in rows] == [(), [(("b",), ("toxic",), PLACE)]] and reader.left_out == 1
