@@ -239,7 +239,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
 def _other_prompts(
     folder: Path, model: str, kind: TaskClass, texts: Sequence[Texts], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Of an embedding model what the same texts give behind each other prompt that they could be given by mistake."""
+    """What an embedding model gives for the same texts behind each other prompt that might be taken by mistake."""
     if not isinstance(kind, Embedding) or not (others := kind.behind_others(folder)):
         return {}
     found = {name: logits_of(folder, model, other, texts, options) for name, other in others.items()}

@@ -81,7 +81,7 @@ class DistilledByTask(Objective):
         lesson = self.lessons[number]
         rows = [row - lesson.first for row in batch[ROW].tolist()]
         answers = logits[:, 1 : 1 + lesson.loss.outputs]
-        asks = lesson.taught.taught(answers, rows, labels, asked["attention_mask"])
+        asks = lesson.taught.taught(answers, rows, labels, asked)
         terms = [lesson.loss.weight * term.float() for term in asks]
         if self.losses.labels:
             terms.append(self.losses.labels * self.label_loss({"logits": logits}, labels, self.mean_weight))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -116,13 +116,16 @@ class Distilled(Objective):
                     else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])
                 )
             )
-        terms += self.taught(output.logits, batch[ROW].tolist(), labels, asked["attention_mask"])
+        terms += self.taught(output.logits, batch[ROW].tolist(), labels, asked)
         return torch.stack([t.float() for t in terms]).sum()
 
     def taught(
-        self, logits: torch.Tensor, rows: list[int], labels: torch.Tensor, mask: torch.Tensor
+        self, logits: torch.Tensor, rows: list[int], labels: torch.Tensor, asked: Mapping[str, torch.Tensor]
     ) -> Iterator[torch.Tensor]:
-        """Each term that the teachers ask of a pass, with its weight. rows: by which their answers are found."""
+        """Each term that the teachers ask of a pass, with its weight.
+
+        rows: by which their answers are found. asked: what the model was given.
+        """
         told = [a.of(rows, labels.device) for a in self.answers]
         if self.losses.logits:
             wanted = mean_logits([self.brought(t[LOGITS]) for t in told], self.temperature, scores=self.scores)
@@ -131,7 +134,7 @@ class Distilled(Objective):
                 * logits_loss(self.projection(logits), wanted, labels, self.temperature, scores=self.scores)
             )
         if self.matching is not None:
-            yield from self._layers(told[0], real_tokens(mask), self.matching)
+            yield from self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
 
     def _on_labels(
         self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
