@@ -178,9 +178,11 @@ def load_reported(
     else:
         own = spec.class_names or rows.names or task.spelled(raw)
         place = place_of(_dataset(spec))
-        task = task_of(spec, in_heads_order(own, names, stated=order_stated(spec, names), whole=False, place=place))
+        columns = isinstance(spec.label, list)  # a class without a column would count as none of every row
+        order = in_heads_order(own, names, stated=order_stated(spec, names), whole=columns, place=place)
+        task = task_of(spec, order)
         # a number among the hub's rows is one of its own names
-        numbers_of = own if rows.names and not spec.class_names else task.names
+        numbers_of = own if rows.names or spec.class_names else task.names
         reported = renumbered(split_of(rows.report, raw, task_of(spec, numbers_of)), numbers_of, task.names)
     reported = replace(reported, slices=values)
     if spec.leaks != "report":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.tasks import TASKS
 from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.words import is_integer
 
@@ -12,9 +13,12 @@ from edgeopt.support.words import is_integer
 def order_stated(spec: TaskSpec, head: Sequence[str]) -> bool:
     """Whether the recipe says which class is which output of the head.
 
-    task.labels does; the columns of task.label do where the outputs have no names.
+    task.labels does. Where a row may have several classes, it names those of the rows' columns or lists of 0 and 1, and
+    says so only where the outputs have no names.
     """
-    return bool(spec.labels) or (isinstance(spec.label, list) and all(map(is_integer, head)))
+    if not TASKS[spec.type].several_classes:
+        return bool(spec.labels)
+    return bool(spec.class_names) and all(map(is_integer, head))
 
 
 def in_heads_order(

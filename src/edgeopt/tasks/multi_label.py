@@ -94,12 +94,23 @@ class MultiLabel(Task):
 
     def labels(self, rows: Sequence[columns.Raw]) -> tuple[tuple[int, ...], ...]:
         """The classes of each row. All rows of a split have lists of classes, or all have a 0 or 1 for each class."""
-        marked = len(self.spec.label_columns) == 1 and _marked(rows) == len(self.names) > 0
-        if marked:
+        width = _marked(rows) if len(self.spec.label_columns) == 1 else 0
+        if width:
+            self._ordered(width, rows[0])
             return tuple(tuple(n for n, cell in enumerate(raw) if _mark(cell)) for _, raw, _ in rows)
         if len(self.names) == 2 and all(is_integer(name) for name in self.names):
             self._certain(rows)
         return super().labels(rows)  # type: ignore[return-value]
+
+    def _ordered(self, width: int, row: columns.Raw) -> None:
+        """Raises InputError E304 where nothing says which class each 0 or 1 of a list stands for."""
+        shown = ", ".join(self.names[:20])
+        if width != len(self.names):
+            what = f"the label has {width} values of 0 or 1, and there are {len(self.names)} classes: {shown}"
+            raise bad_input("E304", what, place=row[2], help="give every row a 0 or 1 for each class, or their names")
+        if not self.stated and not all(map(is_integer, self.names)):
+            what = f"it is not known which of the classes {shown} each 0 or 1 of {columns.short(row[1])} stands for"
+            raise bad_input("E304", what, place=row[2], help="list the classes in that order in task.labels")
 
     def _certain(self, rows: Sequence[columns.Raw]) -> None:
         """Raises InputError E304 where [0, 1] could be two classes as well as a no and a yes."""

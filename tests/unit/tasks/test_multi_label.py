@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from edgeopt.data.missing_labels import Labeled
+from edgeopt.data.sources import load_reported
 from edgeopt.spec.recipe import TaskSpec, Training
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import task_of
@@ -79,6 +82,7 @@ def test_a_column_for_each_class() -> None:
         ([[1, 0, 1], [0, 1, 0]], ["a", "b"], "names for 2 classes"),
         ([[0, 1], [1]], None, "may be both classes, or a no and a yes"),
         ([[1, 0, 1], [0, 1]], ["a", "b", "c"], "has a class twice"),
+        ([[1, 0], [0, 1]], ["a", "b", "c"], "there are names for 3 classes"),
         ([["a"], [["b"]]], None, "the label is a list"),
     ],
 )
@@ -228,3 +232,35 @@ def test_rows_marked_as_without_a_label_are_left_out() -> None:
     rows = [{"text": "a", "toxic": -1, "threat": -1}, {"text": "b", "toxic": 1, "threat": 0}]
     reader = Labeled(task_of(spec(label=["toxic", "threat"])))
     assert [reader(row, PLACE) for row in rows] == [(), [(("b",), ("toxic",), PLACE)]] and reader.left_out == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "words"),
+    [
+        (["law", "sport"], [[1, 0], [1, 1]], "it is not known which of the classes law, sport each 0 or 1"),
+        (["law", "sport", "music"], [[1, 0], [0, 1]], "has 2 values of 0 or 1, and there are 3 classes"),
+        (["0", "1", "2"], [[1, 0], [0, 1]], "has 2 values of 0 or 1, and there are 3 classes"),
+    ],
+)
+def test_lists_of_0_and_1_of_a_split_whose_order_nothing_says(names: list[str], rows: list[Any], words: str) -> None:
+    """Train has names, or another width: such rows would be read as other classes, alike for both models."""
+    task = task_of(spec(), names, stated=False)
+    with pytest.raises(InputError, match=words):
+        task.labels([(("a text",), row, PLACE) for row in rows])
+
+
+def test_a_finished_model_reads_lists_of_0_and_1_by_the_names_in_the_recipe(tmp_path: Path) -> None:
+    rows = [[1, 0, 0], [0, 1, 1]]
+    (tmp_path / "validation.jsonl").write_text(
+        "".join(json.dumps({"text": f"text {i}", "label": row}) + "\n" for i, row in enumerate(rows))
+    )
+    given = spec(dataset={"data_files": {"validation": "validation.jsonl"}}, labels=["law", "sport", "music"])
+    reported, task = load_reported(given, tmp_path, ("sport", "law", "music"))
+    assert task.names == ("sport", "law", "music") and reported.labels == ((1,), (0, 2))
+
+
+def test_columns_for_some_of_a_finished_models_classes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "validation.jsonl").write_text(json.dumps({"text": "a text", "law": 1, "sport": 0}) + "\n")
+    given = spec(dataset={"data_files": {"validation": "validation.jsonl"}}, label=["law", "sport"])
+    with pytest.raises(InputError, match="E318"):
+        load_reported(given, tmp_path, ("sport", "law", "music"))
