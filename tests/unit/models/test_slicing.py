@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, inputs, logits, tiny
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgeopt.models.load import load_base, save_model
@@ -43,6 +43,10 @@ MASKS = st.builds(
 @given(masks=MASKS)
 @settings(max_examples=15, deadline=None)
 def test_masked_is_sliced(family: str, masks: Masks) -> None:
+    # no transform cuts everything away, and transformers' DeBERTa does not run without a layer
+    blocks = ((masks.heads, masks.mha), (masks.neurons, masks.ffn))
+    left = [part.any() and (gate is None or gate[i]) for parts, gate in blocks for i, part in enumerate(parts or ())]
+    assume(not family.startswith("deberta") or any(left))
     model = shared(family)
     with masked(model, masks):
         expected = logits(model)
