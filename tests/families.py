@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 import torch
 
 #: hidden 24, 4 heads of 6, 20 neurons, 3 layers; ELECTRA once with narrow embeddings and once without; ModernBERT once
@@ -111,3 +114,47 @@ def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         found: torch.Tensor = model(**inputs()).logits
     return found
+
+
+def traced(
+    model: Any, path: Path, example: tuple[torch.Tensor, ...] | None = None, names: tuple[str, str] = ("ids", "mask")
+) -> None:
+    """Write the graph of a model's logits, whose two inputs have open axes. example: of both; default: `inputs`."""
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+            return self.model(input_ids=ids, attention_mask=mask).logits
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Logits().eval(),
+            example or tuple(inputs().values()),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=[*names],
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in names},
+        )
+
+
+#: Rows of three tokens and of two: a graph that is traced on them must answer to others.
+SHORT = torch.full((2, 3), 7), torch.tensor([[1, 1, 1], [1, 1, 0]])
+
+
+def right_at(length: int, model: Any, session: ort.InferenceSession) -> None:
+    """Hold a graph against its model on a text of so many tokens and on a padded one, alone too."""
+    ids = torch.randint(5, 50, (2, length), generator=torch.Generator().manual_seed(length))
+    mask = torch.ones_like(ids)
+    mask[1, (length + 1) // 2 :] = 0
+    with torch.no_grad():
+        wanted = model(input_ids=ids, attention_mask=mask).logits
+        alone = model(input_ids=ids[1:, : (length + 1) // 2]).logits
+    found = torch.from_numpy(session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0])
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-5, msg=lambda text: f"{length}: {text}")
+    torch.testing.assert_close(found[1:], alone, atol=2e-5, rtol=1e-5)

@@ -53,10 +53,7 @@ def open_hub(task: TaskSpec, folder: Path) -> Hub:
             "task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    feature = (
-        next(iter(splits.values())).features.get(task.label_columns[0])
-        if splits and len(task.label_columns) == 1
-        else None
-    )
+    label = task.label if isinstance(task.label, str) else None  # columns of 0 and 1 are named themselves
+    feature = next(iter(splits.values())).features.get(label) if splits else None
     feature = getattr(feature, "feature", feature)  # of a list of tags
     return Hub(splits, list(getattr(feature, "names", None) or []) or None, shown)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.spec.recipe import NO_DELIMITER, Files, Name, Strict, is_delimiter
+from edgeopt.spec.recipe import DELIMITER, NO_DELIMITER, Delimiter, Files, Name, Strict, is_delimiter
 
 
 class CorpusFiles(Strict):
@@ -36,13 +36,7 @@ class CorpusSpec(Strict):
         description="a file, a list of files, or `{train: …, validation: …}`; `*`, `?` and `**` stand for names, as in "
         "`notes/**/*.txt`, and the files are read in the order of their names",
     )
-    delimiter: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1,
-        description="character between the cells of csv and tsv files, such as `;`; default: a comma, or a tab in tsv "
-        "files",
-    )
+    delimiter: Delimiter | None = Field(None, description=DELIMITER)
     text: Name | Annotated[list[Name], Field(min_length=1)] = Field(
         "text", description="column of the text; the texts of several columns are one document"
     )

@@ -155,6 +155,8 @@ class SplitSpec(Strict):
     seed: Seed = Field(0, description="seed of the draw; another seed draws other rows")
 
 
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+DELIMITER = "character between the cells of csv and tsv files, such as `;`; default: a comma, or a tab in tsv files"
 NO_DELIMITER = "'delimiter' is one character that separates cells, such as ';', but no quote, space or line break"
 
 
@@ -172,13 +174,7 @@ class DatasetSpec(Strict):
     name: str | None = Field(None, description="configuration of the hub dataset")
     revision: str | None = None
     data_files: DataFiles | None = None
-    delimiter: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1,
-        description="character between the cells of csv and tsv files, such as `;`; default: a comma, or a tab in tsv "
-        "files",
-    )
+    delimiter: Delimiter | None = Field(None, description=DELIMITER)
     max_rows: MaxRows = MaxRows()
     split: SplitSpec | None = Field(
         None,
@@ -838,6 +834,11 @@ class Distillation(Taught):
         description="size limit of the cache of the teacher's answers, in 10^9 bytes; larger sets of answers are "
         "computed again in every epoch",
     )
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is anything but a training on the labels, as it would be without this."""
+        return bool(self.teachers) or self.losses.labels != 1.0
 
     @property
     def named(self) -> dict[Path_, str]:

@@ -48,7 +48,7 @@ def metric_difference(
     effect = metric_of(name, truth, candidate, classes) - min(
         _moved(name, truth, candidate, classes, lambda wrong, right: min(rows, right))
     )
-    return _no_narrower(found, effect)
+    return no_narrower(found, effect)
 
 
 def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
@@ -93,7 +93,7 @@ def counted_difference(base: Values, candidate: Values, value: Callable[[Values]
     if len(base) == 1:
         return Bounds(float((value(candidate) - value(base))[0]), -1.0, 1.0)
     found = bootstrap(lambda w: value(w @ candidate) - value(w @ base), np.ones(len(base)), confidence)
-    return _no_narrower(found, paired_proportions(0, 0, len(base), confidence).high)
+    return no_narrower(found, paired_proportions(0, 0, len(base), confidence).high)
 
 
 def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
@@ -154,7 +154,7 @@ def _no_more(seen: int, rows: int, p: float) -> float:
     return float(np.sum(np.exp(logs)))
 
 
-def _no_narrower(found: Bounds, half: float) -> Bounds:
+def no_narrower(found: Bounds, half: float) -> Bounds:
     """Bounds at least `half` wide to each side: what as many rows as may be unseen do.
 
     Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so.
@@ -171,7 +171,7 @@ def _sparse(found: Bounds, size: float, rows: int, confidence: float) -> Bounds:
     if confidence == 0.5:
         return found
     more = size * most_unseen(0, rows, confidence) / 2
-    return _no_narrower(
+    return no_narrower(
         Bounds(found.value, found.low - more, found.high + more), size * most_unseen(1, rows, confidence)
     )
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgeopt.statistics.bootstrap import bootstrap
 from edgeopt.statistics.bounds import Bounds, accuracy_difference, paired_proportions
-from edgeopt.statistics.metric_bounds import most_unseen, proportion
+from edgeopt.statistics.metric_bounds import most_unseen, no_narrower, proportion
 from edgeopt.statistics.roc import mean_area
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.support.words import is_integer
@@ -52,16 +52,12 @@ class MultiLabel(Task):
 
     # rows
 
-    def texts_and_label(self, row: columns.Cells, place: Place) -> tuple[Texts, Any]:
+    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         """The texts of a row, and its list of classes or of 0 and 1; of a column each, the names of those with 1."""
         names = self.spec.label_columns
         columns.require(row, (*self.columns, *names), place)
-        if len(names) == 1:
-            return self.texts(row, place), row[names[0]]
-        return self.texts(row, place), tuple(name for name in names if _yes(row[name], name, place))
-
-    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
-        return *self.texts_and_label(row, place), place
+        label = row[names[0]] if len(names) == 1 else tuple(n for n in names if _yes(row[n], n, place))
+        return self.texts(row, place), label, place
 
     def read_plain(self, rows: Sequence[columns.Cells], places: Sequence[Place]) -> list[columns.Raw] | None:
         return None  # lists and columns are looked at one by one
@@ -212,8 +208,8 @@ class MultiLabel(Task):
             rare = np.minimum(often, len(labels) - often) if metric == _AREA else often
             rarest = int(rare[rare > 0].min(initial=len(labels)))
             half = max(half, min(1.0, half * len(labels) / rarest) / len(often))
-        low, high = min(found.low, found.value - half), max(found.high, found.value + half)
-        return Bounds(found.value, max(low, least), min(high, 1.0))
+        value, low, high = no_narrower(found, half)
+        return Bounds(value, max(low, least), min(high, 1.0))
 
     def _statistic(self, metric: str, labels: Values, outputs: Values) -> Callable[[Values], Values]:
         """The metric of weights on the rows, shape (draws, rows), to (draws,)."""
@@ -223,7 +219,7 @@ class MultiLabel(Task):
         if metric == _ACCURACY:
             right = (told == labels).all(1).astype(float)
             return lambda w: w @ right / w.sum(1)
-        hit, told, true = ((x).astype(float) for x in (told * labels, told, labels))
+        hit, told, true = (x.astype(float) for x in (told * labels, told, labels))
         if metric == "f1_samples":
             each = ratio(2 * hit.sum(1), told.sum(1) + true.sum(1))
             return lambda w: w @ each / w.sum(1)

@@ -101,11 +101,10 @@ def distilled_by_task(
     pool: TrainRows,
     asked: Sequence[dict[str, Any]],
     label_loss: LabelLoss | None,
-) -> DistilledByTask | None:
+) -> DistilledByTask:
     """The objective of the training's distillation on several tasks. See `distilled`."""
     spec = params.distillation
-    if spec is None or (not spec.teachers and spec.losses.labels == 1.0):
-        return None
+    assert spec is not None
     assert isinstance(task, Several)
     assert isinstance(label_loss, SeveralLosses)
     first, lessons = 0, []

@@ -206,15 +206,14 @@ def distilled(
     pool: TrainRows,
     asked: Sequence[dict[str, Any]],
     label_loss: LabelLoss | None,
-) -> Distilled | None:
+) -> Distilled:
     """The objective of the training's distillation, the teachers' answers ready.
 
-    None where the labels alone are asked for, with a weight of 1. pool: the rows trained on. asked: their inputs, as
-    the student gets them. Raises InputError E208 where a teacher and the student do not go together.
+    pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208 where a teacher and
+    the student do not go together.
     """
     spec = params.distillation
-    if spec is None or (not spec.teachers and spec.losses.labels == 1.0):
-        return None
+    assert spec is not None
     states = [context.states[name] for name in spec.teachers]
     matching = (
         Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.losses.layered else None

@@ -88,7 +88,7 @@ def _train(
     if feed is None:
         found = task_feed(model, folder, params, context)
         feed = found.feed
-        if objective is None and params.distillation is not None:
+        if objective is None and params.distillation is not None and params.distillation.asks:
             from edgeopt.training.distill_by_task import distilled_by_task
             from edgeopt.training.distill_objective import distilled
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 import torch
-from families import inputs, logits, tiny
+from families import SHORT, inputs, logits, right_at, tiny, traced
 from torch import nn
 
 from edgeopt.models.load import load_base, save_model
@@ -39,43 +38,13 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ort.InferenceS
     """The model, and its graph, which was traced on rows of three tokens and of two."""
     model, path = wide_window(), tmp_path_factory.mktemp("modernbert") / "m.onnx"
     in_order(model)
-
-    class Logits(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-            return self.model(input_ids=ids, attention_mask=mask).logits
-
-    example = torch.full((2, 3), 7), torch.tensor([[1, 1, 1], [1, 1, 0]])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Logits().eval(),
-            example,
-            str(path),
-            dynamo=False,
-            opset_version=17,
-            input_names=["ids", "mask"],
-            output_names=["logits"],
-            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("ids", "mask")},
-        )
+    traced(model, path, SHORT)
     return model, ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("length", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 2, 2 * WINDOW + 1, 512, 2048])
 def test_the_graph_sees_the_window_at_every_length(length: int, graph: tuple[Any, ort.InferenceSession]) -> None:
-    model, session = graph
-    ids = torch.randint(5, 50, (2, length), generator=torch.Generator().manual_seed(length))
-    mask = torch.ones_like(ids)
-    mask[1, (length + 1) // 2 :] = 0
-    with torch.no_grad():
-        wanted = model(input_ids=ids, attention_mask=mask).logits
-        alone = model(input_ids=ids[1:, : (length + 1) // 2]).logits
-    found = torch.from_numpy(session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0])
-    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(found[1:], alone, atol=2e-5, rtol=1e-5)
+    right_at(length, *graph)
 
 
 def test_a_local_layer_sees_so_many_tokens_to_either_side() -> None:

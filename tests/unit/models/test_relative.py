@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from families import inputs, logits, tiny
-from torch import nn
+from families import SHORT, inputs, logits, right_at, tiny, traced
 
 from edgeopt.export.tied import KNOWN, name_known
 from edgeopt.measure.graph import weigh
@@ -31,31 +29,10 @@ KINDS = ("deberta-v2", "deberta-v2-conv", "deberta-v2-apart")
 @pytest.fixture(scope="module", params=KINDS)
 def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A model, and its graph, which was traced on rows of three tokens and of two."""
-    model, traced = tiny(request.param, **PUBLISHED), tiny(request.param, **PUBLISHED)
+    model, known = tiny(request.param, **PUBLISHED), tiny(request.param, **PUBLISHED)
     path = tmp_path_factory.mktemp("relative") / "m.onnx"
-    positions_known(traced, model)
-
-    class Logits(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = traced
-
-        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-            return self.model(input_ids=ids, attention_mask=mask).logits
-
-    example = torch.full((2, 3), 7), torch.tensor([[1, 1, 1], [1, 1, 0]])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Logits().eval(),
-            example,
-            str(path),
-            dynamo=False,
-            opset_version=17,
-            input_names=["ids", "mask"],
-            output_names=["logits"],
-            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("ids", "mask")},
-        )
+    positions_known(known, model)
+    traced(known, path, SHORT)
     return model, path
 
 
@@ -63,15 +40,7 @@ def test_positions_are_right_at_every_length(graph: tuple[Any, Path]) -> None:
     model, path = graph
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     for length in (1, 2, 17, 127, 128, 129, 300, 511, 512):
-        ids = torch.randint(5, 50, (2, length), generator=torch.Generator().manual_seed(length))
-        mask = torch.ones_like(ids)
-        mask[1, (length + 1) // 2 :] = 0
-        with torch.no_grad():
-            wanted = model(input_ids=ids, attention_mask=mask).logits
-            alone = model(input_ids=ids[1:, : (length + 1) // 2]).logits
-        found = torch.from_numpy(session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0])
-        torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-5, msg=lambda text, n=length: f"{n}: {text}")
-        torch.testing.assert_close(found[1:], alone, atol=2e-5, rtol=1e-5)
+        right_at(length, model, session)
 
 
 def test_no_text_pays_for_what_positions_alone_decide(graph: tuple[Any, Path]) -> None:

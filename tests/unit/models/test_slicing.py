@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, inputs, logits, tiny
+from families import FAMILIES, inputs, logits, tiny, traced
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -159,37 +159,13 @@ def test_macs_of_bert_base_are_those_that_are_published() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_exported_with_other_lengths_it_computes_the_same(family: str, tmp_path: Path) -> None:
-    import warnings
 
     import onnxruntime as ort
 
     model = tiny(family)
     cut(model, kept(model, uneven(model)))
     model.set_attn_implementation("eager")
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            found: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).logits
-            return found
-
-    axes = {n: {0: "batch", 1: "sequence"} for n in ("ids", "mask")}
-    example = torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.long)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Logits().eval(),
-            example,
-            str(tmp_path / "m.onnx"),
-            dynamo=False,
-            opset_version=17,
-            input_names=["ids", "mask"],
-            output_names=["logits"],
-            dynamic_axes=axes,
-        )
+    traced(model, tmp_path / "m.onnx", (torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.long)))
     session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     feed = dict(zip(("ids", "mask"), (t.numpy() for t in inputs().values()), strict=True))
     torch.testing.assert_close(torch.from_numpy(session.run(None, feed)[0]), logits(model), atol=2e-5, rtol=1e-5)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, inputs, logits, tiny
+from families import FAMILIES, inputs, logits, tiny, traced
 from torch import nn
 
 from edgeopt.models.fake_quant import (
@@ -280,28 +280,10 @@ def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Pa
     """The graph as the transform exports it, for the inputs of the tiny families."""
     from edgeopt.transforms.quantize.qat import write
 
-    class Wrapped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = plain
-
-        def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model(input_ids=ids, attention_mask=mask).logits
-
     plain.load_state_dict(model.state_dict(), strict=False)
     plain.set_attn_implementation("eager")
     positions_known(plain, model)
-    axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(
-        Wrapped().eval(),
-        tuple(inputs().values()),
-        str(folder / "model.onnx"),
-        dynamo=False,
-        opset_version=17,
-        input_names=["ids", "mask"],
-        output_names=["logits"],
-        dynamic_axes={"ids": axes, "mask": axes},
-    )
+    traced(plain, folder / "model.onnx")
     write(folder / "model.onnx", quantizers)
     return folder / "model.onnx"
 

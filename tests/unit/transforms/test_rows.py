@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import torch
-from families import FAMILIES, inputs, tiny
+from families import FAMILIES, inputs, tiny, traced
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.models.anatomy import anatomy
@@ -29,26 +28,7 @@ def quantized(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope:
     model = tiny(family)
     model.set_attn_implementation("eager")
     positions_known(model, model)
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model(input_ids=ids, attention_mask=mask).logits
-
-    axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(
-        Wrapped().eval(),
-        tuple(inputs().values()),
-        str(folder / "float.onnx"),
-        dynamo=False,
-        opset_version=17,
-        input_names=list(FEED),
-        output_names=["logits"],
-        dynamic_axes=dict.fromkeys(FEED, axes),
-    )
+    traced(model, folder / "float.onnx", names=("input_ids", "attention_mask"))
     graph = qdq.load(folder / "float.onnx")
     left_out = excluded(graph.graph, scope, anatomy(model.config.model_type))
     seen = {name: MinMax() for name in activations(graph.graph, left_out)}

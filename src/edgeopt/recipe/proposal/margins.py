@@ -8,8 +8,6 @@ many. What the task's own bounds say of these two decides.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,14 +87,11 @@ def _two_models(task: Task, split: Split, count: int) -> tuple[Values, Values, V
         both = (_NOISE * noise[0], np.sqrt(_NOISE**2 - _MOVED**2) * noise[0] + _MOVED * noise[1])
         first, second = ((right + (float(np.std(right)) or 1.0) * each)[:, None] for each in both)
         return labels, first, second
-    if task.several_classes:
-        one, other = (2.0 * np.abs(labels - wrong) - 1 for wrong in _wrong_of_each(rng, labels.shape))
-        return labels, one, other
-    places = np.argwhere(_asked(labels))
+    places = np.argwhere(_asked(task, labels))
     wrong, changed = (max(round(share * len(places)), 1) for share in (_WRONG, CHANGED))
     order = rng.permutation(places)
     first, second = order[:wrong], np.concatenate([order[changed:wrong], order[wrong : wrong + changed]])
-    return labels, _answers(labels, first, len(task.names)), _answers(labels, second, len(task.names))
+    return labels, _answers(task, labels, first), _answers(task, labels, second)
 
 
 def _two_searches(task: Task, count: int) -> tuple[Values, Values, Values]:
@@ -109,36 +104,28 @@ def _two_searches(task: Task, count: int) -> tuple[Values, Values, Values]:
     return np.ones(count), before, after
 
 
-def _wrong_of_each(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[Values]:
-    """1 where either of two models takes a yes for a no, or a no for a yes."""
-    order = rng.permutation(math.prod(shape))
-    wrong, changed = (max(round(share * len(order)), 1) for share in (_WRONG, CHANGED))
-    for places in (order[:wrong], order[changed : wrong + changed]):
-        found = np.zeros(len(order))
-        found[places] = 1
-        yield found.reshape(shape)
-
-
 def _apart(noise: Values, labels: Values) -> Values:
     """The noise without what it has in common with the labels or with itself, each of mean 0 and deviation 1."""
     basis, _ = np.linalg.qr(np.stack([np.ones(len(labels)), labels, *noise], axis=1))
     return np.asarray(basis[:, 2:].T * np.sqrt(len(labels)))
 
 
-def _asked(labels: Values) -> Values:
+def _asked(task: Task, labels: Values) -> Values:
     """Which labels are answers that count: of tags all but the most frequent, that of no entity."""
-    if labels.ndim == 1:
-        return np.ones(len(labels), dtype=bool)
+    if labels.ndim == 1 or task.several_classes:
+        return np.ones(labels.shape, dtype=bool)
     words = labels != IGNORED
     tagged = words & (labels != np.bincount(labels[words]).argmax())
     return np.asarray(tagged if tagged.any() else words)
 
 
-def _answers(labels: Values, wrong: Values, classes: int) -> Values:
+def _answers(task: Task, labels: Values, wrong: Values) -> Values:
     """Outputs that are right but in these places, shape (places, axes of the labels), where they say another class."""
-    given = labels.copy()
+    given, classes = labels.copy(), 2 if task.several_classes else len(task.names)
     at = tuple(wrong.T)
     given[at] = (given[at] + 1) % classes
+    if task.several_classes:
+        return np.asarray(2.0 * given - 1)
     outputs = np.eye(classes)[np.where(given == IGNORED, 0, given)]
     outputs[given == IGNORED] = np.nan
     return np.asarray(outputs)
