@@ -106,7 +106,7 @@ def export(given: Path, step: str | None, out: Path, store: Path | None) -> None
     of_run = step is not None or given.exists()
     with opened.in_use():
         state = state_of_run(opened, given, step) if of_run else state_of_key(opened, str(given))
-        take_out(state, out)
+        take_out(opened, state, out)
     click.echo(f"{out}  {state.manifest['use']}, {state.size / 1e6:.1f} MB")
     if Fact.UNEVEN in state.facts:
         click.echo("its layers were cut: transformers alone does not load it, but a recipe does", err=True)

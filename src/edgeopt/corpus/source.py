@@ -122,8 +122,11 @@ def find_corpus(spec: CorpusSpec, folder: Path) -> Corpus:
 
 
 def _listed(names: str | list[str] | None, folder: Path) -> tuple[Path, ...]:
-    given = [names] if isinstance(names, str) else names or []
-    return tuple(path for name in given for path in _named(name, folder))
+    """The files of these names, each file once: patterns overlap, and a link may lead back to the folder it is in."""
+    given, found = [names] if isinstance(names, str) else names or [], dict[Path, Path]()
+    for path in (path for name in given for path in _named(name, folder)):
+        found.setdefault(path.resolve(), path)
+    return tuple(found.values())
 
 
 def _named(name: str, folder: Path) -> list[Path]:

@@ -56,13 +56,16 @@ def state_of_key(store: Store, given: str) -> State:
     return state
 
 
-def take_out(state: State, out: Path) -> None:
+def take_out(store: Store, state: State, out: Path) -> None:
     """Copy a state's files into a folder that is new or empty, all at once. A folder that has just these stays.
 
-    Raises InputError E158 for a state that transformers does not load, E114 where the folder has anything else.
+    Raises InputError E158 for a state that transformers does not load, E114 where the folder has anything else, or is
+    in the store, which has folders of its own alone.
     """
     _check_loadable(state)
     out = out.resolve()
+    if out.is_relative_to(store.root.resolve()):
+        raise bad_input("E114", f"--out {out} is in the store", help="give a folder outside of it")
     if _has_just(state, out):
         return
     try:

@@ -85,3 +85,12 @@ def test_a_file_in_the_way_stays(tmp_path: Path) -> None:
     out.write_text("mine")
     done = edgeopt("cache", "export", "a" * 64, "--out", out, "--store", store.root)
     assert done.code == 2 and "is a file" in done.err and out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("inside", [".", "states/mine", "building/mine"])
+def test_the_store_keeps_to_itself(tmp_path: Path, inside: str) -> None:
+    store = Store(tmp_path / "store")
+    kept(store, "a" * 64)
+    done = edgeopt("cache", "export", "a" * 64, "--out", store.root / inside, "--store", store.root)
+    assert done.code == 2 and "is in the store" in done.err
+    assert [state.key for state in store.states()] == ["a" * 64] and not [*store.root.rglob("mine")]

@@ -82,6 +82,13 @@ def test_names_stand_for_files(tmp_path: Path) -> None:
     assert "has a name like *.csv" in problem(tmp_path, data_files="*.csv")
     assert "deep/**/*.txt*}" in problem(tmp_path, path="deep")
     assert read(tmp_path, data_files="deep/**/*.txt*") == ["deep/er/c.txt.gz"]
+    (tmp_path / "deep" / "loop").symlink_to("..")
+    assert read(tmp_path, data_files=["deep/**/c.*", "*.txt", "a.txt"]) == [
+        "deep/er/c.txt.gz",
+        "[d].txt",
+        "a.txt",
+        "b.txt",
+    ]
 
 
 def test_what_stands_between_cells_may_be_said(tmp_path: Path) -> None:
